@@ -23,7 +23,7 @@ from deeplab_caffe.layers.convolution_gradients import (
 )
 from deeplab_caffe.layers.facts import ConvolutionFact, RectifierFact
 from deeplab_caffe.layers.geometry import Geometry, pair, place_geometry, read_convolution
-from deeplab_caffe.layers.onnx import OnnxGraph
+from deeplab_caffe.layers.onnx import OnnxGraph, int64
 from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.hole_gradient import is_faster
 from deeplab_caffe.ops.im2col import im2col
@@ -168,13 +168,28 @@ class BaseConvolution(Layer):
         return self.geometry.receptive_window()
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
-        g = self.geometry
-        if self.channel_axis != 1 or not g.axes:
-            raise graph.unsupported(f"{self.TYPE} of other axes than (N, C, ...)")
-        weights = self.onnx_blobs(graph)
+        weight, *bias = self.onnx_blobs(graph)
+        _, g = self.torch_geometry()
+        if not self.geometry.axes:
+            weight = graph.node("Unsqueeze", [weight, graph.constant("axis", int64(2))])
         options: dict[str, Any] = {"kernel_shape": g.kernel, "strides": g.stride, "pads": [*g.pad, *g.pad]}
         options |= {"dilations": g.hole, "group": self.groups}
-        return [graph.node(self.ONNX, [x, *weights], top, **options) for x, top in zip(bottoms, tops, strict=True)]
+        found = []
+        for x, top, blob in zip(bottoms, tops, self.param.bottom, strict=True):
+            if self.channel_axis == 1 and self.geometry.axes:
+                found.append(graph.node(self.ONNX, [x, weight, *bias], top, **options))
+                continue
+            graph.fixed_size = self.name
+            if self.channel_axis == 0:
+                graph.fixed_batch = self.name
+            # As :meth:`batched` and :meth:`unbatched` do.
+            shape = int64(-1, *graph.shapes[blob][self.channel_axis :], *(1,) * (not self.geometry.axes))
+            batch = graph.node("Reshape", [x, graph.constant("batched", shape)])
+            y = graph.node(self.ONNX, [batch, weight, *bias], **options)
+            found.append(
+                graph.node("Reshape", [y, graph.constant("unbatched", int64(-1, *graph.shapes[top][1:]))], top)
+            )
+        return found
 
 
 @register
