@@ -11,6 +11,7 @@ from torch import Tensor
 
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.onnx import OnnxGraph, fill_up, int64
 from deeplab_caffe.layers.selection import nth_largest_neighbour
 from deeplab_caffe.proto import caffe_pb2
 
@@ -68,6 +69,15 @@ class ChannelAggregator(Layer):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         (x,) = self.as_images(*bottoms)
         return (torch.stack([x[:, labels].logsumexp(dim=1) for labels in self.label_map], dim=1),)
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        x = fill_up(graph, bottoms[0], len(graph.shapes[self.param.bottom[0]]))
+        axis = graph.constant("axis", int64(1))
+        merged = []
+        for labels in self.label_map:
+            channels = graph.node("Gather", [x, graph.constant("labels", int64(*labels))], axis=1)
+            merged.append(graph.node("ReduceLogSumExp", [channels, axis]))
+        return [graph.node("Concat", merged, tops[0], axis=1)]
 
 
 @register
@@ -162,12 +172,14 @@ class GainChannel(Layer):
             raise self.error(f"the gains are for {self.gain.shape[1]} channels, the bottom is {bottom_shapes[0]}")
         return self.images(bottom_shapes)
 
+    @torch.no_grad()
+    def _bound(self, gain: Tensor) -> Tensor:
+        """Raise the gains in place, and scale them to a mean of 1, as each forward pass does."""
+        gain.clamp_(min=self.param.gain_channel_param.thresh)
+        return gain.mul_(gain.numel() / gain.sum()) if self.param.gain_channel_param.norm_mean else gain
+
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        param = self.param.gain_channel_param
-        with torch.no_grad():
-            self.gain.clamp_(min=param.thresh)
-            if param.norm_mean:
-                self.gain.mul_(self.gain.numel() / self.gain.sum())
+        self._bound(self.gain)
         return (_Gain.apply(*self.as_images(*bottoms), self.gain, self),)
 
     def regularize(self, gradient: Tensor, gain: Tensor) -> Tensor:
@@ -186,3 +198,8 @@ class GainChannel(Layer):
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
         return math.prod(bottom_shapes[0])
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        x = fill_up(graph, bottoms[0], len(graph.shapes[self.param.bottom[0]]))
+        gain = self._bound(self.gain.detach().float().cpu().clone())
+        return [graph.node("Mul", [x, graph.constant("gain", gain.numpy())], tops[0])]

@@ -24,6 +24,7 @@ from deeplab_caffe.errors import NetError, warn
 from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
 from deeplab_caffe.layers.fillers import fill
 from deeplab_caffe.layers.lock import ForkSafeLock
+from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -306,6 +307,15 @@ class DummyData(Layer):
             fill(top, filler, generator=self.generator)
             tops.append(top.chunk(world)[rank] if shape else top)
         return tuple(tops)
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        if any(filler.type != "constant" for filler in self.fillers):
+            raise graph.unsupported("DummyData with random numbers")
+        graph.fixed_size = graph.fixed_batch = self.name
+        blobs = [
+            np.full(shape, filler.value, np.float32) for shape, filler in zip(self.shapes, self.fillers, strict=True)
+        ]
+        return [graph.constant("filler", blob) for blob in blobs]
 
 
 def _page_locked(shape: Shape) -> np.ndarray:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
-from deeplab_caffe.layers.onnx import INT64, OnnxGraph
+from deeplab_caffe.layers.onnx import INT64, OnnxGraph, int64
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -62,9 +62,9 @@ class Embed(Layer):
         return None
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
-        if self.context.dialect.four_axes:
-            raise graph.unsupported("EMBED of a blob with four axes")
         index = graph.node("Cast", bottoms, to=INT64)
+        if self.context.dialect.four_axes:
+            index = graph.node("Squeeze", [index, graph.constant("axis", int64(3))])
         weight, *bias = self.onnx_blobs(graph)
         top = graph.node("Gather", [weight, index], None if bias else tops[0])
         return [graph.node("Add", [top, *bias], tops[0]) if bias else top]

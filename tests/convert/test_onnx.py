@@ -563,6 +563,43 @@ def test_embed(bias: str, tmp_path: Path) -> None:
     assert_same(net, tmp_path, torch.tensor([[1.0, 1, 2]]), tolerance=0)
 
 
+@pytest.mark.parametrize("bias", ["true", "false"])
+def test_embed_of_four_axes(bias: str, tmp_path: Path) -> None:
+    params = f"num_output: 5 input_dim: 4 bias_term: {bias} weight_filler {{ type: 'gaussian' }}"
+    text = (
+        inputs(x=(2, 3, 1, 1)) + f'layer {{ name: "e" type: "Embed" bottom: "x" top: "y" embed_param {{ {params} }} }}'
+    )
+    net = build(text, dialect="v1")
+    for shape in ((2, 3, 1, 1), (3, 3, 4, 1)):
+        assert_same(net, tmp_path, torch.arange(60.0)[: int(np.prod(shape))].remainder(4).reshape(shape), tolerance=0)
+
+
+@pytest.mark.parametrize("mean", ["true", "false"])
+def test_gain_channel(mean: str, tmp_path: Path) -> None:
+    gain = f"gain_channel_param {{ num_output_nz: 2 thresh: 0.5 norm_mean: {mean} gain_filler {{ type: 'uniform' }} }}"
+    net = build(inputs(data=(2, 4, 5, 6)) + layer("GAIN_CHANNEL", "g", "data", "g", gain))
+    for shape in ((2, 4, 5, 6), (1, 4, 7, 3)):
+        assert_same(net, tmp_path, noise(*shape), tolerance=1e-6)
+
+
+def test_channel_aggregator(tmp_path: Path) -> None:
+    (tmp_path / "map.txt").write_text("0 3\n2\n1 0 2\n")
+    merge = f'channel_aggregator_param {{ label_map_file: "{tmp_path}/map.txt" }}'
+    net = build(inputs(data=(2, 4, 5, 6)) + layer("CHANNEL_AGGREGATOR", "g", "data", "g", merge))
+    for shape in ((2, 4, 5, 6), (1, 4, 7, 3)):
+        assert_same(net, tmp_path, 90 * noise(*shape))
+
+
+def test_blobs_that_a_data_layer_fills_with_a_constant(tmp_path: Path) -> None:
+    text = 'input: "x" input_shape { dim: 2 dim: 3 } '
+    shape = "shape { dim: 2 dim: 3 } data_filler { type: 'constant' value: 4 } data_filler { type: 'constant' }"
+    dummy = f'layer {{ name: "d" type: "DummyData" top: "a" top: "b" dummy_data_param {{ {shape} }} }}'
+    net = build(text + dummy + 'layer { name: "l" type: "Eltwise" bottom: "x" bottom: "a" top: "y" }')
+    assert_same(net, tmp_path, noise(2, 3), tolerance=0)
+    with pytest.raises(ConversionError, match="layer 'd': DummyData with random numbers has no counterpart"):
+        to_onnx(build(text + dummy.replace("'constant' value: 4", "'uniform'")), tmp_path / "random.onnx")
+
+
 def test_spatial_product(tmp_path: Path) -> None:
     text = inputs(data=(2, 4, 5, 6)) + conv("s", "data", out=3) + conv("m", "data", out=1)
     net = build(
