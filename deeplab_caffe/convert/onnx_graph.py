@@ -69,9 +69,9 @@ class Graph:
         tops = layer.to_onnx(self, bottoms, step.tops)
         self._current.update(zip(step.tops, tops, strict=True))
 
-    def unsupported(self, what: str) -> ConversionError:
+    def unsupported(self, what: str, advice: str) -> ConversionError:
         """Return an error that names the layer."""
-        return ConversionError(f"layer '{self._layer}': {what} has no counterpart in ONNX")
+        return ConversionError(f"layer '{self._layer}': {what} has no counterpart in ONNX: {advice}")
 
     def top(self, blob: str) -> str:
         """Return a name for a top: the blob's name if this layer is the last to write it."""

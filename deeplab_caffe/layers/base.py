@@ -33,6 +33,9 @@ ResultKind = Literal["scores", "labels", "crf"]
 
 # Hooks by which torch computes a blob from its parts before each forward pass.
 _COMPUTE_BLOBS = (prune.BasePruningMethod, WeightNorm, SpectralNorm)
+# The onnx_advice of several layers.
+COMPARES = "it compares with labels: export the deploy.prototxt, which has none"
+TRAINS = "it prepares labels or scores for training: export the deploy.prototxt, which has none"
 # Smaller parameter blobs are allocated without asking how much memory there is.
 _LEAST_CHECKED_BYTES = 64 << 20
 
@@ -156,6 +159,8 @@ class Layer(nn.Module):
     takes_answer: ClassVar[bool] = False
     # Its batches come from arrays given to set_arrays.
     takes_arrays: ClassVar[bool] = False
+    # Why ONNX cannot have it, if it cannot, and what to do.
+    onnx_advice: ClassVar[str] = "export a prototxt without it"
     # The colour of its box in a drawing: "plain", "weights", "spatial", "data", "compare" or "crf".
     kind: ClassVar[str] = "plain"
 
@@ -462,7 +467,7 @@ class Layer(nn.Module):
         Raises:
             ConversionError: ONNX has no counterpart.
         """
-        raise graph.unsupported(self.TYPE)
+        raise graph.unsupported(self.TYPE, self.onnx_advice)
 
     def onnx_blobs(self, graph: OnnxGraph) -> list[str]:
         """Add the parameter blobs to an ONNX graph; return their names there."""
@@ -480,6 +485,7 @@ class Loss(Layer):
     label_bottoms: tuple[int, ...] = (1,)
     auto_top = True
     default_loss_weight = 1.0
+    onnx_advice = COMPARES
     capturable = per_item = False
     kind = "compare"
 

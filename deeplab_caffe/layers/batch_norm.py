@@ -177,7 +177,8 @@ class BatchNorm(Layer):
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         if not self.per_item:
-            raise graph.unsupported("BatchNorm with the statistics of the batch")
+            advice = "its numbers depend on all images of a batch: build the net in phase TEST, with stored statistics"
+            raise graph.unsupported("BatchNorm with the statistics of the batch", advice)
         stored = [numbers.detach().float().cpu().numpy() for numbers in self.statistics()]
         ones, zeros = np.ones_like(stored[0]), np.zeros_like(stored[0])
         roles = zip(("scale", "bias", *self.roles), (ones, zeros, *stored), strict=False)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe.errors import DataError
-from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.base import TRAINS, Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.layers.onnx import OnnxGraph, fill_up, int64
 from deeplab_caffe.layers.selection import nth_largest_neighbour
 from deeplab_caffe.proto import caffe_pb2
@@ -90,6 +90,7 @@ class DominantChannel(Layer):
     """
 
     TYPE = "DominantChannel"
+    onnx_advice = TRAINS
     capturable = per_item = False
     differentiable = False
 

@@ -400,6 +400,7 @@ class Im2col(Layer):
     TYPE = "Im2col"
     capturable = per_item = True
     saves = ()
+    onnx_advice = "a Convolution, which needs no columns, has one"
     kind = "spatial"
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:

@@ -21,6 +21,10 @@ class DenseCRFLayer(Layer):
     TYPE = "DenseCRF"
     capturable = per_item = False
     takes_answer = True
+    onnx_advice = (
+        "none of its operators filters on the permutohedral lattice: export a prototxt without the layer, and use "
+        "`deeplab-caffe crf` or deeplab_caffe.DenseCRF2D on the model's scores"
+    )
     kind = "crf"
     BOTTOMS = (2, 3)
     differentiable = False

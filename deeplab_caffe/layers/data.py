@@ -56,6 +56,7 @@ class SourceLayer(Layer):
     differentiable = False
     capturable = per_item = False
     kind = "data"
+    onnx_advice = "it reads its data by itself: export the deploy.prototxt, whose inputs are blobs"
     source: Source
     # Index of the top with one label per item: (N, 1, 1, 1), or (N,) where blobs do not have four axes.
     LABEL_TOP: ClassVar[int | None] = None
@@ -310,7 +311,8 @@ class DummyData(Layer):
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         if any(filler.type != "constant" for filler in self.fillers):
-            raise graph.unsupported("DummyData with random numbers")
+            advice = "give it fillers of type constant, or make its tops inputs of the net"
+            raise graph.unsupported("DummyData with random numbers", advice)
         graph.fixed_size = graph.fixed_batch = self.name
         blobs = [
             np.full(shape, filler.value, np.float32) for shape, filler in zip(self.shapes, self.fillers, strict=True)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.base import TRAINS, Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -35,6 +35,7 @@ class BiasChannel(Layer):
     """
 
     TYPE = "BiasChannel"
+    onnx_advice = TRAINS
     capturable = per_item = False
     BOTTOMS = (2, 2)
     label_bottoms = (1,)
@@ -103,6 +104,7 @@ class AdaptiveBiasChannel(Layer):
     """
 
     TYPE = "AdaptiveBiasChannel"
+    onnx_advice = TRAINS
     capturable = per_item = False
     BOTTOMS = (2, 2)
     differentiable = False
@@ -176,6 +178,7 @@ class UniqueLabel(Layer):
     """
 
     TYPE = "UniqueLabel"
+    onnx_advice = TRAINS
     capturable = per_item = False
     differentiable = False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.base import TRAINS, Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -18,6 +18,7 @@ class CensorLabel(Layer):
     """
 
     TYPE = "CensorLabel"
+    onnx_advice = TRAINS
     capturable = per_item = False
     BOTTOMS = (2, 2)
     differentiable = False
@@ -46,6 +47,7 @@ class IgnoreOverlay(Layer):
     """
 
     TYPE = "IgnoreOverlay"
+    onnx_advice = TRAINS
     capturable = per_item = False
     BOTTOMS = (2, 2)
     differentiable = False
@@ -71,6 +73,7 @@ class Histogram(Layer):
     """
 
     TYPE = "Histogram"
+    onnx_advice = TRAINS
     capturable = per_item = False
     differentiable = False
     label_bottoms = (0,)
@@ -112,6 +115,7 @@ class OneHot(Layer):
     """
 
     TYPE = "OneHot"
+    onnx_advice = TRAINS
     capturable = per_item = False
     differentiable = False
     label_bottoms = (0,)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.errors import DataError, EvaluationError
-from deeplab_caffe.layers.base import Layer, Loss, NetContext, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.base import COMPARES, Layer, Loss, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.layers.lock import ForkSafeLock
 from deeplab_caffe.layers.normalization import loss_divisor, normalization_of
 from deeplab_caffe.ops.argmax import argmax_labels
@@ -179,6 +179,7 @@ class Accuracy(Layer):
     """
 
     TYPE = "Accuracy"
+    onnx_advice = COMPARES
     capturable = per_item = False
     takes_answer = True
     kind = "compare"
@@ -246,6 +247,7 @@ class SegAccuracy(Layer):
     """
 
     TYPE = "SegAccuracy"
+    onnx_advice = COMPARES
     capturable = per_item = False
     takes_answer = True
     kind = "compare"

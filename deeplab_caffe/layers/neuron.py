@@ -94,7 +94,7 @@ class Dropout(Layer):
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         if self.in_training:
-            raise graph.unsupported("DROPOUT in phase TRAIN")
+            raise graph.unsupported("DROPOUT in phase TRAIN", "build the net in phase TEST")
         return bottoms
 
 

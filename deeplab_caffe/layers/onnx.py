@@ -30,8 +30,8 @@ class OnnxGraph(Protocol):
     fixed_size: str | None
     fixed_batch: str | None
 
-    def unsupported(self, what: str) -> Exception:
-        """Return an error that names the layer and says that ``what`` has no counterpart in ONNX."""
+    def unsupported(self, what: str, advice: str) -> Exception:
+        """Return an error that names the layer and says that ``what`` has no counterpart in ONNX, and what to do."""
         ...
 
     def top(self, blob: str) -> str:

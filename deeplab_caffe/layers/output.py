@@ -26,6 +26,7 @@ class WriterLayer(Layer):
     TOPS = (0, 0)
     differentiable = False
     writes_files = True
+    onnx_advice = "it writes files: export a prototxt without it, and write the model's outputs"
     capturable = per_item = False
     kind = "data"
     writer: MatWriter | HDF5Writer

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, Loss, NetContext, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.base import COMPARES, Layer, Loss, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.layers.normalization import loss_divisor, normalization_of
 from deeplab_caffe.proto import caffe_pb2
 
@@ -84,6 +84,7 @@ class RelativeError(Layer):
     """
 
     TYPE = "RelativeError"
+    onnx_advice = COMPARES
     capturable = per_item = False
     kind = "compare"
     BOTTOMS = (2, 2)

@@ -147,7 +147,7 @@ class Pooling(Layer):
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         if len(tops) > 1:
-            raise graph.unsupported("POOLING with a mask")
+            raise graph.unsupported("POOLING with a mask", "no layer of a deploy net reads it: remove the second top")
         g = self.geometry
         if g is None:
             return [graph.node("GlobalMaxPool" if self.method == "MAX" else "GlobalAveragePool", bottoms, tops[0])]

@@ -51,6 +51,7 @@ class PythonLayer(Layer):
     TOPS = (0, math.inf)
     capturable = per_item = False
     saves = ("bottoms", "tops")
+    onnx_advice = "its class runs in Python alone: export a prototxt without it, and do its part outside of the model"
     code: UserCode
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:

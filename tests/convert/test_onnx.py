@@ -12,6 +12,7 @@ import deeplab_caffe as dc
 from deeplab_caffe import proto
 from deeplab_caffe.convert import to_onnx
 from deeplab_caffe.errors import ConversionError
+from deeplab_caffe.layers import LAYERS, Layer
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.zoo import CAMVID_MODEL, LATER_NETWORKS, NETWORKS, OWN_NETWORKS, prototxt_path
 from tests.nets import INTERP, SMALL, build, conv, inputs, layer, noise, relu
@@ -613,14 +614,38 @@ def test_spatial_product(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (layer("DOMINANT_CHANNEL", "m", "data", "m"), "layer 'm': DominantChannel has no counterpart"),
-        (layer("POOLING", "p", "data", "a b", "pooling_param { kernel_size: 2 }"), "POOLING with a mask"),
+        (
+            layer("DOMINANT_CHANNEL", "m", "data", "m"),
+            "layer 'm': DominantChannel has no counterpart in ONNX: it prepares labels or scores for training: export",
+        ),
+        (
+            layer("POOLING", "p", "data", "a b", "pooling_param { kernel_size: 2 }"),
+            "layer 'p': POOLING with a mask has no counterpart in ONNX: no layer .*: remove the second top",
+        ),
+        (
+            layer("IM2COL", "i", "data", "i", "convolution_param { kernel_size: 2 }"),
+            "layer 'i': Im2col has no counterpart in ONNX: a Convolution, which needs no columns, has one",
+        ),
+        (
+            layer("EUCLIDEAN_LOSS", "l", "data data", "l"),
+            "layer 'l': EuclideanLoss has no counterpart in ONNX: it compares with labels: export the deploy.prototxt",
+        ),
+        (
+            layer("DENSE_CRF", "c", "data dim", "c", "dense_crf_param { max_iter: 1 }"),
+            "layer 'c': DenseCRF has no counterpart in ONNX: .* `deeplab-caffe crf` or deeplab_caffe.DenseCRF2D on",
+        ),
     ],
 )
 def test_what_has_no_counterpart_is_named(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match=message):
-        to_onnx(build(inputs(data=(2, 3, 8, 8)) + text), tmp_path / "net.onnx")
+        to_onnx(build(inputs(data=(2, 3, 8, 8), dim=(2, 1, 1, 2)) + text), tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", sorted(LAYERS))
+def test_every_type_of_layer_exports_or_says_why_it_does_not(kind: str) -> None:
+    layer_type = LAYERS[kind]
+    assert (layer_type.to_onnx is Layer.to_onnx) == (layer_type.onnx_advice != Layer.onnx_advice)
 
 
 def test_a_net_with_a_data_layer_is_refused(tmp_path: Path) -> None:
