@@ -40,7 +40,9 @@ class BatchReindex(Layer):
         return (items.index_select(0, indices.long()),)
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
-        indices = graph.node("Cast", bottoms[1:], to=INT64)
+        # In DeepLab v1's nets the indices have four axes.
+        flat = graph.node("Reshape", [bottoms[1], graph.constant("shape", int64(-1))])
+        indices = graph.node("Cast", [flat], to=INT64)
         return [graph.node("Gather", [bottoms[0], indices], tops[0], axis=0)]
 
 

@@ -469,6 +469,7 @@ SHAPED = [
     ("Crop", "crop_param { axis: 2 offset: 1 offset: 3 }", [(2, 3, 8, 9), (2, 1, 5, 4)]),
     ("Crop", "crop_param { axis: -3 offset: 1 }", [(2, 3, 8, 9), (2, 2, 5, 4)]),
     ("BatchReindex", "", [(3, 2, 2), (5,)]),
+    ("BatchReindex", "", [(3, 2, 2), (5, 1)]),
     ("Filter", "", [(3, 2, 2), (3, 1)]),
     ("Flatten", "flatten_param { axis: 1 end_axis: 2 }", [(2, 3, 4, 5)]),
     ("Flatten", "flatten_param { axis: 0 end_axis: -2 }", [(2, 3, 4)]),
@@ -495,7 +496,7 @@ def test_shapes_and_axes(kind: str, params: str, shapes: list[tuple[int, ...]], 
     for batch in batches:
         given = {f"x{i}": noise(batch, *shape[1:], seed=i) for i, shape in enumerate(shapes)}
         if kind == "BatchReindex":
-            given["x1"] = torch.tensor([2.0, 0, 0, 1, 2])
+            given["x1"] = torch.tensor([2.0, 0, 0, 1, 2]).reshape(shapes[1])
         if kind == "Filter":
             given["x1"] = torch.tensor([[0.0], [1], [-1]])
         with torch.no_grad():
