@@ -42,7 +42,9 @@ class Graph:
         self._numbers = itertools.count()
         self._initializers: list[Any] = []
         self._parameters: dict[int, tuple[Tensor, str]] = {}
-        self._names: set[str] = {*net.inputs, *[IMAGE] * ends.image_input, *[LABELS] * ends.label_output}
+        # Names that no blob can have any more, and names that only a blob can have besides.
+        self._taken: set[str] = {*net.inputs, *[IMAGE] * ends.image_input, *[LABELS] * ends.label_output}
+        self._names: set[str] = {*self._taken, *net.blob_shapes}
         self._current = {name: name for name in net.inputs}
         self._last_writer = {top: step.layer.name for step in net.steps for top in step.tops}
         self._layer = ""
@@ -75,7 +77,10 @@ class Graph:
 
     def top(self, blob: str) -> str:
         """Return a name for a top: the blob's name if this layer is the last to write it."""
-        return self._unique(blob if self._last_writer.get(blob) == self._layer else f"{blob}/{self._layer}")
+        if self._last_writer.get(blob) == self._layer and blob not in self._taken:
+            self._taken.add(blob)
+            return blob
+        return self._unique(f"{blob}/{self._layer}")
 
     def _unique(self, name: str) -> str:
         number, unique = 0, name
@@ -186,9 +191,9 @@ class Graph:
         outputs = []
         for blob in self._net.outputs:
             if self._current[blob] != blob:
-                if blob in self._names:
+                if blob in self._taken:
                     raise ConversionError(f"output '{blob}' is an input too")
-                self._names.add(blob)
+                self._taken.add(blob)
                 self._nodes.append(helper.make_node("Identity", [self._current[blob]], [blob], name=f"{blob}/output"))
             outputs.append(helper.make_tensor_value_info(blob, kind, self._output_dims(blob, blob)))
         return outputs

@@ -408,6 +408,13 @@ def test_the_output_has_its_blobs_name_though_written_in_place(tmp_path: Path) -
     assert_same(net, tmp_path, noise(1, 3, 9, 11), tolerance=1e-5)
 
 
+def test_a_blob_with_the_name_of_a_weight(tmp_path: Path) -> None:
+    text = inputs(data=(1, 3, 9, 11)) + conv("c", "data") + layer("TANH", "t", "c", "c.weight")
+    net = build(text + layer("SIGMOID", "s", "c", "c/Add"))
+    assert net.outputs == ["c.weight", "c/Add"]
+    assert_same(net, tmp_path, noise(1, 3, 9, 11), tolerance=1e-5)
+
+
 def test_batch_norm_with_stored_statistics(tmp_path: Path) -> None:
     text = """input: "x" input_shape { dim: 2 dim: 3 dim: 4 dim: 5 }
     layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y" batch_norm_param { eps: 0.01%s } }"""
