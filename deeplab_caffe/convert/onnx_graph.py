@@ -55,6 +55,10 @@ class Graph:
             raise ConversionError(
                 f"net '{net.name}' reads its data by itself: ONNX needs a deploy.prototxt with inputs"
             )
+        if not net.outputs:
+            raise ConversionError(
+                f"net '{net.name}' has no outputs: a layer reads each of its blobs, the last ones too"
+            )
         ends.check(net)
         if ends.image_input:
             self._layer = IMAGE

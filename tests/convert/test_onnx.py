@@ -656,6 +656,11 @@ def test_every_type_of_layer_exports_or_says_why_it_does_not(kind: str) -> None:
     assert (layer_type.to_onnx is Layer.to_onnx) == (layer_type.onnx_advice != Layer.onnx_advice)
 
 
+def test_a_net_without_outputs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="net '' has no outputs"):
+        to_onnx(build(inputs(data=(1, 3, 4, 4)) + layer("SILENCE", "s", "data")), tmp_path / "net.onnx")
+
+
 def test_a_net_with_a_data_layer_is_refused(tmp_path: Path) -> None:
     text = layer("DUMMY_DATA", "d", "", "d", "dummy_data_param { num: 1 channels: 1 height: 2 width: 2 }")
     with pytest.raises(ConversionError, match="needs a deploy.prototxt"):
