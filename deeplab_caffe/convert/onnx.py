@@ -27,7 +27,8 @@ def to_onnx(
 
     Its inputs and outputs are the net's, float32 (N, C, H, W), under their blobs' names: for DeepLab ``data``, BGR
     minus mean, to ``fc8_interp``, scores. The batch can have any size; so can the image unless a layer (INNER_PRODUCT,
-    average pooling with a stride) ties the model to the prototxt's. The metadata has the net's ``mean_value``.
+    average pooling with a stride) ties the model to the prototxt's. The metadata has the net's ``mean_value``. A
+    warning says which RNN or LSTM goes on from the batch before, without ``expose_hidden``: the model does not.
 
     Args:
         net: the net.
