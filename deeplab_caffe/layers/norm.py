@@ -53,15 +53,22 @@ class LRN(Layer):
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         p = self.param.lrn_param
+        if not self.within and p.alpha > 0 and p.beta > 0:  # ONNX's operator is for these alone
+            return [graph.node("LRN", bottoms, tops[0], alpha=p.alpha, beta=p.beta, bias=p.k, size=p.local_size)]
+        mean, half = graph.node("Mul", [*bottoms, *bottoms]), self.size // 2
         if self.within:
-            square = graph.node("Mul", [*bottoms, *bottoms])
-            window: dict[str, Any] = {"kernel_shape": [self.size] * 2, "pads": [self.size // 2] * 4}
-            mean = graph.node("AveragePool", [square], count_include_pad=1, **window)
-            scaled = graph.node("Mul", [mean, graph.constant("alpha", np.float32(p.alpha))])
-            base = graph.node("Add", [scaled, graph.constant("one", np.float32(1))])
-            factor = graph.node("Pow", [base, graph.constant("beta", np.float32(-p.beta))])
-            return [graph.node("Mul", [*bottoms, factor], tops[0])]
-        return [graph.node("LRN", bottoms, tops[0], alpha=p.alpha, beta=p.beta, bias=p.k, size=p.local_size)]
+            window: dict[str, Any] = {"kernel_shape": [self.size] * 2, "pads": [half] * 4}
+            mean = graph.node("AveragePool", [mean], count_include_pad=1, **window)
+        else:
+            # The channels become the first axis of a volume with one channel.
+            volume = graph.node("Unsqueeze", [mean, graph.constant("axis", int64(1))])
+            window = {"kernel_shape": [self.size, 1, 1], "pads": [half, 0, 0] * 2}
+            volume = graph.node("AveragePool", [volume], count_include_pad=1, **window)
+            mean = graph.node("Squeeze", [volume, graph.constant("axis", int64(1))])
+        scaled = graph.node("Mul", [mean, graph.constant("alpha", np.float32(p.alpha))])
+        base = graph.node("Add", [scaled, graph.constant("k", np.float32(1 if self.within else p.k))])
+        factor = graph.node("Pow", [base, graph.constant("beta", np.float32(-p.beta))])
+        return [graph.node("Mul", [*bottoms, factor], tops[0])]
 
 
 class _Normalized(torch.autograd.Function):

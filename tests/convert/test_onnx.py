@@ -284,6 +284,8 @@ def test_pooling(params: str, fixed: bool, size: tuple[int, int], tmp_path: Path
         ("POWER", "power_param { power: 2 scale: 0.5 shift: -1 }"),
         ("POWER", "power_param { scale: 3 }"),
         ("LRN", "lrn_param { local_size: 3 alpha: 0.7 beta: 0.75 k: 2 }"),
+        ("LRN", "lrn_param { local_size: 5 alpha: 0.7 beta: -0.5 k: 2 }"),
+        ("LRN", "lrn_param { local_size: 5 alpha: 0 beta: 0.5 k: 2 }"),
         ("LRN", "lrn_param { norm_region: WITHIN_CHANNEL local_size: 5 alpha: 0.7 beta: 0.75 k: 2 }"),
         ("LRN", "lrn_param { norm_region: WITHIN_CHANNEL local_size: 1 alpha: 2 beta: -0.5 }"),
         ("MVN", ""),
