@@ -90,9 +90,12 @@ class Softmax(Layer):
     TYPE = "Softmax"
     capturable = per_item = gradient_from_tops = True
     saves = ("tops",)
+    # Whether it compares the channels, axis 1; set in setup.
+    across = False
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
-        self.per_item = self.axis(self.param.softmax_param.axis, bottom_shapes[0]) > 0
+        axis = self.axis(self.param.softmax_param.axis, bottom_shapes[0])
+        self.per_item, self.across = axis > 0, axis == 1
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         self.axis(self.param.softmax_param.axis, bottom_shapes[0])
@@ -103,7 +106,7 @@ class Softmax(Layer):
 
     @property
     def fact(self) -> ProbabilityFact | None:
-        return ProbabilityFact(across=True) if self.param.softmax_param.axis in (1, -3) else None
+        return ProbabilityFact(across=True) if self.across else None
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         return [graph.node("Softmax", bottoms, tops[0], axis=self.param.softmax_param.axis)]
@@ -137,13 +140,15 @@ class ArgMax(Layer):
         return "crf" if bottom == "crf" else "labels"
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
-        self.per_item = self.along is None or self.axis(self.along, bottom_shapes[0]) > 0
+        if self.along is not None:
+            self.along = self.axis(self.along, bottom_shapes[0])
+        self.per_item = self.along != 0
 
     @property
     def gives_labels(self) -> bool:
         """Return whether the top is the channel of each pixel's largest value."""
         param = self.param.argmax_param
-        return self.along in (1, -3) and param.top_k == 1 and not param.out_max_val
+        return self.along == 1 and param.top_k == 1 and not param.out_max_val
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         shape, param = tuple(bottom_shapes[0]), self.param.argmax_param
@@ -178,7 +183,7 @@ class ArgMax(Layer):
     def fact(self) -> ArgMaxFact | None:
         # With out_max_val, v2's top has the values alone.
         values_alone = self.param.argmax_param.out_max_val and not self.appends_values
-        return ArgMaxFact() if self.along in (1, -3) and not values_alone else None
+        return ArgMaxFact() if self.along == 1 and not values_alone else None
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         if self.gives_labels:

@@ -341,11 +341,11 @@ def test_slice_concat_and_several_outputs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dialect", ["v1", "v2"])
-@pytest.mark.parametrize("axis", ["", "axis: 0", "axis: 1", "axis: 2", "axis: -1"])
+@pytest.mark.parametrize("axis", ["", "axis: 0", "axis: 1", "axis: 2", "axis: -1", "axis: -3"])
 @pytest.mark.parametrize("params", ["", "top_k: 2", "out_max_val: true", "top_k: 2 out_max_val: true"])
-@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 3, 4)])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 3, 4), (2, 3, 4, 3, 2)])
 def test_argmax(dialect: str, axis: str, params: str, shape: tuple[int, ...], tmp_path: Path) -> None:
-    if dialect == "v1" and (len(shape) < 4 or axis not in ("", "axis: 1")):
+    if dialect == "v1" and (len(shape) != 4 or axis not in ("", "axis: 1", "axis: -3")):
         return
     text = f'input: "x" input_shape {{ {" ".join(f"dim: {n}" for n in shape)} }}'
     text += f'layer {{ name: "l" type: "ArgMax" bottom: "x" top: "y" argmax_param {{ {axis} {params} }} }}'
@@ -353,8 +353,8 @@ def test_argmax(dialect: str, axis: str, params: str, shape: tuple[int, ...], tm
     ties = torch.randint(0, 3, shape, generator=torch.Generator().manual_seed(1)).float()
     for x in (noise(*shape), ties):
         assert_same(net, tmp_path, x, tolerance=0)
-    if axis != "axis: 0":
-        sizes = (7, 3) if len(shape) == 4 else (4,)
+    if axis != "axis: 0" and not (axis == "axis: -3" and len(shape) == 3):
+        sizes = (7, 3) if len(shape) == 4 else shape[2:]
         assert_same(net, tmp_path, noise(3, 3, *sizes), tolerance=0)
 
 

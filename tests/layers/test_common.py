@@ -5,6 +5,7 @@ import torch
 
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers import SumFact
+from deeplab_caffe.proto import V2
 from tests.layers.build import image, make, noise, run
 
 
@@ -40,6 +41,14 @@ def test_softmax() -> None:
     x = torch.tensor([0.0, 0, 1000, -1000]).reshape(1, 2, 1, 2)
     assert run("Softmax", "", x).flatten().tolist() == [0, 1, 1, 0]
     torch.testing.assert_close(run("Softmax", "", noise(2, 5, 3, 4)).sum(1), torch.ones(2, 3, 4))
+
+
+@pytest.mark.parametrize("kind", ["Softmax", "ArgMax"])
+def test_an_axis_counted_from_the_end_is_the_channels_of_four_axes_only(kind: str) -> None:
+    params = f"{kind.lower()}_param {{ axis: -3 }}"
+    images, volumes = (make(kind, params, [shape], dialect=V2) for shape in ((2, 3, 4, 5), (2, 3, 4, 5, 6)))
+    assert images.fact is not None
+    assert volumes.fact is None
 
 
 def test_argmax_ties_go_to_the_last() -> None:
