@@ -28,6 +28,7 @@ class Graph:
         shapes: shapes of the blobs at the prototxt's sizes.
         fixed_size: the reason why the images' size cannot vary, or None.
         fixed_batch: the reason why the batch size cannot vary, or None.
+        selects: the outputs may have fewer items than the inputs.
     """
 
     def __init__(self, net: Net, ends: Ends) -> None:
@@ -51,6 +52,7 @@ class Graph:
         self.shapes: Mapping[str, Shape] = net.blob_shapes
         self.fixed_size: str | None = None
         self.fixed_batch: str | None = None
+        self.selects = False
         if not net.inputs:
             raise ConversionError(
                 f"net '{net.name}' reads its data by itself: ONNX needs a deploy.prototxt with inputs"
@@ -220,9 +222,9 @@ class Graph:
         """Return an output's sizes: numbers, and names, which begin with ``prefix``, where they may vary."""
         shape = self.shapes[blob]
         dims: list[int | str] = [*shape]
-        if shape and self.fixed_batch is None:
+        if shape and (self.fixed_batch is None or self.selects):
             # Another number than that of the inputs may depend on theirs.
-            dims[0] = "batch" if self._batch_varies(blob) else f"{prefix}_batch"
+            dims[0] = "batch" if self._batch_varies(blob) and not self.selects else f"{prefix}_batch"
         if self.fixed_size is None and self._images():
             names = ("height", "width") if len(shape) == 4 else [f"axis{axis}" for axis in range(2, len(shape))]
             dims[2:] = [f"{prefix}_{name}" for name in names]

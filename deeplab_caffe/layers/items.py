@@ -40,6 +40,9 @@ class BatchReindex(Layer):
         return (items.index_select(0, indices.long()),)
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        items, count = (graph.shapes[blob][0] for blob in self.param.bottom)
+        if items == count:  # by chance: the indices must not get the items' name for their number
+            graph.fixed_batch = self.name
         # In DeepLab v1's nets the indices have four axes.
         flat = graph.node("Reshape", [bottoms[1], graph.constant("shape", int64(-1))])
         indices = graph.node("Cast", [flat], to=INT64)
@@ -85,6 +88,7 @@ class Filter(Layer):
         return tuple(x.index_select(0, chosen) for x in bottoms[:-1])
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        graph.selects = True
         flat = graph.node("Reshape", [bottoms[-1], graph.constant("shape", int64(-1))])
         chosen = graph.node("Cast", [flat], to=BOOL)
         return [graph.node("Compress", [x, chosen], top, axis=0) for x, top in zip(bottoms, tops, strict=False)]

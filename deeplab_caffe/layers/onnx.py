@@ -24,11 +24,13 @@ class OnnxGraph(Protocol):
         shapes: shapes of the blobs at the prototxt's sizes.
         fixed_size: name of a layer that limits the model to these sizes.
         fixed_batch: name of a layer that limits the model to this number of images.
+        selects: a layer leaves out items, so that the outputs may have fewer than the inputs.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     fixed_size: str | None
     fixed_batch: str | None
+    selects: bool
 
     def unsupported(self, what: str, advice: str) -> Exception:
         """Return an error that names the layer and says that ``what`` has no counterpart in ONNX, and what to do."""

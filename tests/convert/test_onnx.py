@@ -381,6 +381,22 @@ def test_slices_of_rows_and_columns_at_another_size(axis: int, points: str, tmp_
         assert_same(net, tmp_path, noise(2, 2, height, width), tolerance=0)
 
 
+def test_items_that_are_selected(tmp_path: Path) -> None:
+    text = (
+        inputs(x=(3, 2, 4, 5), s=(3, 1, 1, 1)) + 'layer { name: "f" type: "Filter" bottom: "x" bottom: "s" top: "y" }'
+    )
+    net = build(text)
+    for kept in ([1.0, 0, 1], [1.0, 1, 1], [0.0, 1, 0, 1]):
+        assert_same(net, tmp_path, noise(len(kept), 2, 4, 5), torch.tensor(kept).reshape(-1, 1, 1, 1), tolerance=0)
+
+
+def test_as_many_indices_as_items(tmp_path: Path) -> None:
+    text = 'input: "x" input_shape { dim: 3 dim: 2 } input: "i" input_shape { dim: 3 } '
+    net = build(text + 'layer { name: "r" type: "BatchReindex" bottom: "x" bottom: "i" top: "y" }')
+    assert_same(net, tmp_path, noise(3, 2), torch.tensor([2.0, 0, 2]), tolerance=0)
+    assert [blob.shape for blob in session_of(net, tmp_path).get_inputs()] == [[3, 2], [3]]
+
+
 def test_a_reshape_that_mixes_images_keeps_their_number(tmp_path: Path) -> None:
     net = build(
         'input: "data" input_shape { dim: 2 dim: 3 } '
