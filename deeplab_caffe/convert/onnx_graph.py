@@ -198,7 +198,9 @@ class Graph:
         for blob in self._net.outputs:
             if self._current[blob] != blob:
                 if blob in self._taken:
-                    raise ConversionError(f"output '{blob}' is an input too")
+                    writer = f"layer '{self._last_writer[blob]}': " if blob in self._last_writer else ""
+                    reason = "an input has the name of this output, which ONNX does not allow"
+                    raise ConversionError(f"{writer}blob '{blob}': {reason}: give the output another in the prototxt")
                 self._taken.add(blob)
                 self._nodes.append(helper.make_node("Identity", [self._current[blob]], [blob], name=f"{blob}/output"))
             outputs.append(helper.make_tensor_value_info(blob, kind, self._output_dims(blob, blob)))

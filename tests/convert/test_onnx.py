@@ -660,6 +660,10 @@ def test_spatial_product(tmp_path: Path) -> None:
             layer("DENSE_CRF", "c", "data dim", "c", "dense_crf_param { max_iter: 1 }"),
             "layer 'c': DenseCRF has no counterpart in ONNX: .* `deeplab-caffe crf` or deeplab_caffe.DenseCRF2D on",
         ),
+        (
+            relu("r", "data"),
+            "layer 'r': blob 'data': an input has the name of this output, .*: give the output another",
+        ),
     ],
 )
 def test_what_has_no_counterpart_is_named(text: str, message: str, tmp_path: Path) -> None:
