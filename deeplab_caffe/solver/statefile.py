@@ -13,6 +13,9 @@ from deeplab_caffe.data.io.archive import check_torch_archive
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import SolverError
 
+# The only key of a dict that holds an unsigned array as a signed one: torch before 2.6 cannot save the unsigned types.
+_UNSIGNED = "unsigned array"
+
 
 def write_state(path: str | PathLike[str], state: dict[str, Any]) -> None:
     """Write nested dicts (keys are strings), lists, arrays, numbers, strings, booleans and None, atomically.
@@ -50,6 +53,8 @@ def read_state(path: str | PathLike[str]) -> dict[str, Any]:
 def _packed(value: Any) -> Any:
     """Return the value with arrays replaced by tensors, which torch can read without running code."""
     if isinstance(value, np.ndarray):
+        if value.dtype.kind == "u" and value.itemsize > 1:
+            return {_UNSIGNED: _packed(value.copy().view(f"i{value.itemsize}"))}
         return torch.from_numpy(value.copy())
     if isinstance(value, np.generic):
         return value.item()
@@ -71,7 +76,9 @@ def _unpacked(value: Any) -> Any:
             raise ValueError("a tensor in it is not contiguous")
         return value.numpy()
     if isinstance(value, dict):
-        return {key: _unpacked(item) for key, item in value.items()}
+        found = {key: _unpacked(item) for key, item in value.items()}
+        signed = found.get(_UNSIGNED)
+        return signed.view(f"u{signed.itemsize}") if isinstance(signed, np.ndarray) else found
     if isinstance(value, list):
         return [_unpacked(item) for item in value]
     return value

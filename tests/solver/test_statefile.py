@@ -26,6 +26,28 @@ def test_round_trip(tmp_path: Path) -> None:
     assert {key: found[key] for key in "abe"} == {key: STATE[key] for key in "abe"}
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.uint64])
+def test_unsigned_arrays_are_stored_as_types_that_all_torches_save(tmp_path: Path, dtype: type) -> None:
+    given = np.array([[0, 1], [np.iinfo(dtype).max, 7]], dtype)[:, ::-1]
+    write_state(tmp_path / "s", {"deep": [{"x": given}], "scalar": np.array(7, dtype)})
+    found = read_state(tmp_path / "s")
+    for array, expected in ((found["deep"][0]["x"], given), (found["scalar"], np.array(7, dtype))):
+        np.testing.assert_array_equal(array, expected)
+        assert array.dtype == dtype
+    stored = torch.load(tmp_path / "s", weights_only=True)["deep"][0]["x"]
+    tensor = stored if dtype == np.uint8 else stored["unsigned array"]
+    assert tensor.dtype in (torch.uint8, torch.int16, torch.int32, torch.int64)
+
+
+def test_files_with_unsigned_tensors_are_read(tmp_path: Path) -> None:
+    """Earlier versions wrote them."""
+    try:
+        torch.save({"key": torch.from_numpy(np.array([2**32 - 1], np.uint32))}, tmp_path / "s")
+    except KeyError:
+        pytest.skip("torch before 2.6 does not save them")
+    assert read_state(tmp_path / "s")["key"].tolist() == [2**32 - 1]
+
+
 @given(st.floats(allow_nan=False))
 def test_floats_come_back_bit_for_bit(tmp_path_factory: pytest.TempPathFactory, value: float) -> None:
     path = tmp_path_factory.mktemp("f") / "s"
