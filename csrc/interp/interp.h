@@ -50,9 +50,11 @@ DEEPLAB_HOST_DEVICE Tap<scalar_t> tap(const ResizedAxis& axis, int64_t index) {
   if (axis.in == axis.out) return {index, index, scalar_t(1), scalar_t(0)};
   const float centred = axis.ratio * (static_cast<float>(index) + axis.centre) - axis.centre;
   const float position = centred > 0.f ? centred : 0.f;
-  const int64_t low = static_cast<int64_t>(position);
-  const scalar_t far = static_cast<scalar_t>(position - static_cast<float>(low));
-  return {low, low < axis.in - 1 ? low + 1 : low, scalar_t(1) - far, far};
+  const int64_t whole = static_cast<int64_t>(position), last = axis.in - 1;
+  const scalar_t far = static_cast<scalar_t>(position - static_cast<float>(whole));
+  // On an axis of millions of pixels float rounds the last positions to whole pixels, and up.
+  const int64_t low = whole < last ? whole : last;
+  return {low, low < last ? low + 1 : low, scalar_t(1) - far, far};
 }
 
 // First and one-past-last output index whose tap may touch input `index`; generous by one at each end, because the

@@ -96,6 +96,19 @@ def test_backward_is_the_adjoint(case: tuple, corners: bool, device: str, genera
     torch.testing.assert_close(forward, backward, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("width", "resized", "corners"), [(4_456_456, 8_912_904, False), (8_650_785, 17_301_537, True)]
+)
+def test_last_pixels_of_an_axis_of_millions(width: int, resized: int, corners: bool, device: str) -> None:
+    """A float32 rounds their positions to whole pixels, and up: no output reads or writes beyond the last pixel."""
+    row = torch.full((1, 1, 1, width + 8), float("nan"), device=device)
+    row[..., :width] = 1
+    assert bool((interp(row[..., :width], height=1, width=resized, align_corners=corners) == 1).all())
+    grad = torch.zeros((1, 1, 1, resized), device=device)
+    grad[..., -1] = 1
+    assert interp_backward(grad, (1, width), align_corners=corners)[..., -1].item() == 1
+
+
 @pytest.mark.parametrize("layout", ["channels_last", "transposed", "strided"])
 def test_non_contiguous(layout: str, device: str, dtype: torch.dtype, generator: torch.Generator) -> None:
     x = torch.randn((2, 4, 6, 10), generator=generator, dtype=dtype).to(device)
