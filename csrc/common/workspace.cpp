@@ -15,7 +15,8 @@ namespace {
 
 constexpr size_t kStep = size_t{1} << 16;  // sizes that differ by less are one
 
-size_t round_up(size_t bytes) { return (bytes + kStep - 1) / kStep * kStep; }
+// At least one step: a block of no bytes would be none of what is kept, and would never be freed.
+size_t round_up(size_t bytes) { return (std::max<size_t>(bytes, 1) + kStep - 1) / kStep * kStep; }
 
 // Returns null if there is not enough memory.
 void* allocate(size_t bytes) {

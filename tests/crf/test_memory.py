@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,3 +141,14 @@ def test_memory_outlives_its_workspace_and_threads_share_one() -> None:
     assert 0 < workspace.nbytes <= workspace.limit
     lattice = Lattice.build(features, workspace=_C.Workspace(1 << 28))
     np.testing.assert_array_equal(lattice.filter(values), expected)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the process's memory from /proc")
+def test_buffers_of_no_bytes_are_freed_with_their_workspace() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    before = resident()
+    for _ in range(5000):
+        assert not memoryview(_C.Workspace().buffer(0))
+    assert resident() - before < 2000  # pages: 8 MB
