@@ -1,6 +1,8 @@
 // deeplab_caffe._C: each operation has its own bindings; this file has only what they share.
 #include "common/bindings.h"
 
+#include <algorithm>
+
 #include "common/parallel.h"
 #include "common/run_time_kernels.h"
 #include "common/workspace.h"
@@ -64,10 +66,12 @@ std::unique_ptr<TensorView> make_view(uintptr_t data, std::vector<int64_t> sizes
   DEEPLAB_CHECK(sizes.size() == strides.size(), "TensorView: ", sizes.size(), " sizes but ", strides.size(),
                 " strides");
   TensorView view{reinterpret_cast<void*>(data), std::move(sizes), std::move(strides), parse_dtype(dtype), device};
-  int64_t bytes = dtype_bytes(view.dtype);
+  int64_t bytes = dtype_bytes(view.dtype), counts = 1;
   for (int64_t size : view.sizes) {
     DEEPLAB_CHECK(size >= 0, "TensorView: negative size ", size);
     bytes = product({bytes, size});
+    // Without sizes of 0: so the product of some of the sizes, like a plane's, fits too.
+    counts = product({counts, std::max<int64_t>(size, 1)});
   }
   DEEPLAB_CHECK(data != 0 || bytes == 0, "TensorView: a null pointer for ", view.describe());
   DEEPLAB_CHECK(device >= kCpu, "TensorView: device ", device);

@@ -32,11 +32,12 @@ template <typename... Parts>
 
 namespace deeplab {
 
-// The product of sizes. Throws if it does not fit into 64 bits.
+// The product of sizes. Throws if one is negative, or the product does not fit into 64 bits.
 inline int64_t product(std::initializer_list<int64_t> sizes) {
   int64_t result = 1;
   for (int64_t size : sizes) {
-    DEEPLAB_CHECK(size <= 0 || result <= std::numeric_limits<int64_t>::max() / size,
+    DEEPLAB_CHECK(size >= 0, "expected sizes of at least 0, got ", size);
+    DEEPLAB_CHECK(size == 0 || result <= std::numeric_limits<int64_t>::max() / size,
                   "sizes whose product is beyond 64 bits: ", result, " x ", size);
     result *= size;
   }

@@ -93,7 +93,7 @@ struct Lattice {
 
   int64_t bytes() const;
   // The least memory that a lattice takes, for any number of vertices.
-  static int64_t min_bytes(int64_t points, int dims) { return product({points, dims + 1, 16}); }
+  static int64_t min_bytes(int64_t points, int dims) { return product({points, int64_t{dims} + 1, 16}); }
 
  private:
   MadeOnce<InterleavedEntries> interleaved_entries_;

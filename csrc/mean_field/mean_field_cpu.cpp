@@ -368,7 +368,7 @@ int64_t MeanField::bytes(int64_t points, int64_t channels, int64_t kernels) {
   const int64_t width = lattice::padded_width(std::max<int64_t>(channels, 2));
   // Interleaved entries, as many as a kernel with colour features has.
   const int64_t interleaved = width == 2 ? 12 : 0;
-  return product({4, points, 2 * width + kernels * (1 + interleaved)});
+  return product({4, points, 2 * width + product({kernels, 1 + interleaved})});
 }
 
 }  // namespace deeplab::mean_field

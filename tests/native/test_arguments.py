@@ -19,6 +19,7 @@ def view(sizes: list[int], strides: list[int], dtype: str = "float32", device: i
     [
         ([2**32, 2**32], -1, "beyond 64 bits"),
         ([2**61], -1, "beyond 64 bits"),  # numbers fit, their bytes do not
+        ([0, 2**32, 2**32], -1, "beyond 64 bits"),  # no numbers, but a plane's number of them does not fit
         ([-1], -1, "negative size -1"),
         ([1], -2, "device -2"),
     ],
@@ -46,11 +47,27 @@ def test_sizes_whose_product_is_too_large() -> None:
     with pytest.raises(ValueError, match="beyond 64 bits"):
         _C.lattice_value_bytes(2**62, 21)
     assert _C.mean_field_bytes(10, 21, 2) == 4 * 10 * (2 * 24 + 2)
+    for sizes in ((2**63 - 1, 21), (21, 2**63 - 1)):
+        with pytest.raises(ValueError, match="beyond 64 bits"):
+            _C.lattice_value_bytes(*sizes)
     one = view([1, 1, 1, 1], [1, 1, 1, 1])
     with pytest.raises(ValueError, match="beyond 64 bits"):
         _C.im2col(view([1, 4, 1, 1], [4, 1, 1, 1]), one, [2**31 - 1] * 2, [1, 1], [2**31 - 1] * 2, [1, 1])
     with pytest.raises(ValueError, match="leaves nothing"):
         _C.interp_forward(one, one, -(2**63), -(2**63))
+
+
+def test_sizes_that_are_negative() -> None:
+    for count in (
+        lambda: _C.mean_field_bytes(-(2**62), 21, 2),
+        lambda: _C.mean_field_bytes(10, 21, -(2**63)),
+        lambda: _C.lattice_min_bytes(-(2**62), 5),
+        lambda: _C.lattice_min_bytes(5, -5),
+        lambda: _C.lattice_value_bytes(-3, 21),
+        lambda: _C.lattice_value_bytes(3, -21),
+    ):
+        with pytest.raises(ValueError, match="expected sizes of at least 0, got -"):
+            count()
 
 
 def test_lattice_is_copied_to_the_cpu_alone() -> None:
