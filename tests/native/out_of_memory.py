@@ -14,8 +14,10 @@ import numpy as np
 
 from deeplab_caffe import _C
 from deeplab_caffe.crf import clear_cache, dense_crf
+from deeplab_caffe.data import resize_bilinear
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.depthwise import depthwise_conv2d, depthwise_conv2d_channels_last, depthwise_taps
+from deeplab_caffe.ops.domain_transform import domain_transform, domain_transform_backward
 from deeplab_caffe.ops.im2col import col2im, im2col
 from deeplab_caffe.ops.interp import interp, interp_backward
 from deeplab_caffe.ops.interp_argmax import interp_argmax
@@ -23,6 +25,7 @@ from deeplab_caffe.ops.interp_softmax import interp_softmax
 from deeplab_caffe.ops.max_pool import max_pool
 from deeplab_caffe.ops.preprocess import preprocess
 from deeplab_caffe.ops.softmax_loss import softmax_loss
+from deeplab_caffe.ops.stem import stem_conv2d, stem_panels
 from deeplab_caffe.ops.winograd import clear_cache as clear_winograd
 from deeplab_caffe.ops.winograd import winograd_conv2d, winograd_weight
 from deeplab_caffe.pydensecrf.densecrf import DenseCRF2D
@@ -70,6 +73,8 @@ OPERATIONS: dict[str, Callable[[], object]] = {
     "depthwise_conv2d_channels_last": lambda: depthwise_conv2d_channels_last(
         scores, depthwise_taps(kernels), pad=6, dilation=6
     ),
+    "domain_transform": lambda: domain_transform(scores, scores[:, :1]),
+    "domain_transform_backward": lambda: domain_transform_backward(scores, scores, scores[:, :1]),
     "im2col": lambda: im2col(scores, 3, dilation=2, pad=2),
     "interp": lambda: interp(scores, height=40, width=31),
     "interp_backward": lambda: interp_backward(scores, (7, 9)),
@@ -77,7 +82,9 @@ OPERATIONS: dict[str, Callable[[], object]] = {
     "interp_softmax": lambda: interp_softmax(scores, 145, 177),
     "max_pool": lambda: max_pool(nhwc, (3, 3), (2, 2), (1, 1), (10, 12)),
     "preprocess": lambda: preprocess([photo], mean=(1.0, 2.0, 3.0)),
+    "resize_bilinear": lambda: resize_bilinear(photo, 50, 60),
     "softmax_loss": lambda: (lambda found: (found.stats, found.totals))(softmax_loss(scores, classes)),
+    "stem_conv2d": lambda: stem_conv2d(scores[:, :1], stem_panels(kernels), 5, stride=2, pad=1),
     "winograd_conv2d": lambda: winograd_conv2d(wide, winograd_weight(weight, 2), 24),
 }
 
