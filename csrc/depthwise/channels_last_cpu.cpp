@@ -146,11 +146,23 @@ DEEPLAB_ALWAYS_INLINE void compute_row(const Job& job, int64_t image, int64_t ro
   }
 DEEPLAB_TARGET_VERSIONS(DEEPLAB_DEFINE_ROWS)
 
+// The outputs of an image without pixels, whose pointer may be null: all taps are in the padding.
+void fill_with_bias(const TensorView* bias, const TensorView& y, bool relu, float ceiling) {
+  const int64_t channels = y.size(1);
+  std::vector<float> pixel(channels);
+  if (bias) std::copy_n(bias->ptr<const float>(), channels, pixel.begin());
+  for (float& value : pixel) {
+    if (relu) rectify(value, ceiling);
+  }
+  for (int64_t i = 0; i < y.numel(); i += channels) std::copy(pixel.begin(), pixel.end(), y.ptr<float>() + i);
+}
+
 }  // namespace
 
 void forward_channels_last_cpu(const TensorView& x, const TensorView& taps, const TensorView* bias, const TensorView& y,
                                const Geometry& geometry, bool relu, float ceiling) {
   if (y.numel() == 0) return;
+  if (x.numel() == 0) return fill_with_bias(bias, y, relu, ceiling);
   const Job job{x.ptr<const float>(),
                 taps.ptr<const float>(),
                 bias ? bias->ptr<const float>() : nullptr,

@@ -43,7 +43,7 @@ void copy_rows(const Job& job, int64_t image, int64_t first, int64_t count, floa
   const int64_t pad = job.geometry.x.pad * job.channels, width = job.geometry.x.in;
   for (int64_t row = 0; row < count; ++row, target += job.pitch()) {
     const int64_t y = first + row - job.geometry.y.pad;
-    if (y < 0 || y >= job.geometry.y.in) {
+    if (y < 0 || y >= job.geometry.y.in || width == 0) {  // of an image without pixels the pointer may be null
       std::fill_n(target, job.pitch(), 0.0f);
       continue;
     }

@@ -290,6 +290,10 @@ def test_channels_last_empty() -> None:
     arrays = taps.numpy(), bias.numpy()
     assert depthwise_conv2d_channels_last(np.zeros((0, 2, 4, 4), np.float32), *arrays).shape == (0, 2, 2, 2)
     assert np.array_equal(depthwise_conv2d_channels_last(np.zeros((1, 2, 0, 4), np.float32), *arrays, pad=2), found)
+    bias = torch.tensor([-1.0, 9.0])
+    rectified = depthwise_conv2d_channels_last(torch.zeros((1, 2, 4, 0)), taps, bias, pad=2, relu=True, ceiling=6)
+    assert torch.equal(rectified, torch.tensor([0.0, 6.0]).view(1, 2, 1, 1).expand(1, 2, 6, 2))
+    assert not depthwise_conv2d_channels_last(torch.zeros((1, 2, 0, 4)), taps, pad=2).any()
 
 
 def test_channels_last_opcheck_and_numpy() -> None:
