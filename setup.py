@@ -140,7 +140,8 @@ class BuildExtension(build_ext):
         flags = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
         # No contraction into FMA: the same bits on every processor, and the original's rounding (it had none either).
         # csrc/stem and csrc/winograd, which are no algorithms of the original's, allow it for themselves.
-        flags += ["-O0", "-g"] if DEBUG else ["-O3", "-g0"]
+        # -O1, as AddressSanitizer's manual advises: -O3 takes a compiler minutes for some files then.
+        flags += ["-O0", "-g"] if DEBUG else ["-O1" if SANITIZE else "-O3", "-g0"]
         flags += ["-ffp-contract=off", "-fno-math-errno"]
         if WERROR:
             flags.append("-Werror")

@@ -22,8 +22,14 @@
 #define DEEPLAB_TARGET_CLONES
 // define(attribute, lanes) defines a function for each of several processors, where `lanes` is the Lanes type of its
 // registers. Only code that compares vectors needs their width: GCC handles wider vectors element by element there.
-// A Float4 without alignment.
+// Here it is the one processor of the compiler's flags: -march=native puts the code of this machine under a sanitizer.
+#if defined(__AVX512F__)
+#define DEEPLAB_TARGET_VERSIONS(define) define(, Lanes<16>)
+#elif defined(__AVX2__)
+#define DEEPLAB_TARGET_VERSIONS(define) define(, Lanes<8>)
+#else
 #define DEEPLAB_TARGET_VERSIONS(define) define(, Lanes<4>)
+#endif
 #endif
 
 namespace deeplab {

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -144,6 +145,7 @@ def test_memory_outlives_its_workspace_and_threads_share_one() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the process's memory from /proc")
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer keeps what is freed")
 def test_buffers_of_no_bytes_are_freed_with_their_workspace() -> None:
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1])
