@@ -8,15 +8,17 @@ from torch import Tensor, nn
 
 
 def define_operators() -> None:
-    """torchvision from PyPI is made for torch from PyPI: beside another it has no operators, and misses these two."""
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            try:
-                torch.library.define(
-                    f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-                )
-            except RuntimeError:
-                continue
+    """Define the two operators that torchvision misses when it is imported beside another torch than it was made for.
+
+    Where it fits to torch it defines them itself, and defining them twice would end the process.
+    """
+    try:
+        import torchvision  # noqa: F401
+    except ImportError:
+        return  # it is not installed, and the tests skip
+    except RuntimeError:  # "operator torchvision::nms does not exist"
+        for name in ("nms", "qnms"):
+            torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 def torchvisions(depth: int, seed: int = 0) -> nn.Module:
