@@ -15,7 +15,9 @@ namespace deeplab::lattice {
 
 constexpr int kMaxVectors = 4;  // of a row held in registers at once
 
+// Throws if the channels are negative or so many that the width, or a small multiple of it, may not fit into 64 bits.
 inline int64_t padded_width(int64_t channels) {
+  product({channels, 8});
   return channels <= 2 ? channels : channels <= 4 ? 4 : (channels + 7) / 8 * 8;
 }
 
@@ -84,7 +86,10 @@ class VertexValues {
   void blur(bool adjoint = false);
   float* data() { return values_.data(); }
   const float* data() const { return values_.data(); }  // (vertices + 1, width)
-  static int64_t bytes(int64_t vertices, int64_t width) { return product({vertices + 1, width, 4}); }
+  static int64_t bytes(int64_t vertices, int64_t width) {
+    product({vertices, 8});  // so one vertex more fits too
+    return product({vertices + 1, width, 4});
+  }
 
  private:
   const Lattice& lattice_;

@@ -94,10 +94,7 @@ void bind(py::module_& module) {
              "Return the least bytes that a lattice of so many points takes, before its vertices are counted.");
   module.def(
       "lattice_value_bytes",
-      [](int64_t vertices, int64_t channels) {
-        for (int64_t count : {vertices, channels}) product({count, 8});  // neither negative nor near 2^63
-        return VertexValues::bytes(vertices, padded_width(channels));
-      },
+      [](int64_t vertices, int64_t channels) { return VertexValues::bytes(vertices, padded_width(channels)); },
       py::arg("vertices"), py::arg("channels"));
 }
 
