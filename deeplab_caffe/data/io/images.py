@@ -14,7 +14,6 @@ from PIL import Image, UnidentifiedImageError
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.label_samples import (
     SampleScale,
-    has_exif,
     is_jpeg,
     orientation,
     sample_scale,
@@ -91,8 +90,7 @@ def load_stored_image(path: str | PathLike[str], what: str) -> np.ndarray:
     """
     with _open(path, MAX_PIXELS) as image:
         pixels = _colour(_decoded(image, path), path, exif_orientation=False)
-        if has_exif(image):
-            warn_of_orientation(orientation(image), path, what)
+        warn_of_orientation(image, path, what)
     return _own(pixels)
 
 
@@ -212,8 +210,7 @@ def load_label(
             return load_grey(path, exif_orientation=False, max_pixels=max_pixels, view=view)
         scale = sample_scale(image, path)
         found = _samples(_decoded(image, path), scale)
-        if has_exif(image):
-            warn_of_orientation(orientation(image), path)
+        warn_of_orientation(image, path, "label maps")
         if found is not None:
             if found.dtype == np.uint8:
                 return found if view else _own(found)

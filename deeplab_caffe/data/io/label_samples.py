@@ -61,11 +61,6 @@ def is_jpeg(image: Image.Image) -> bool:
     return image.format in ("JPEG", "MPO")
 
 
-def has_exif(image: Image.Image) -> bool:
-    """Return whether an image has EXIF data; reading them takes time, and label maps rarely have any."""
-    return "exif" in image.info or "Raw profile type exif" in image.info
-
-
 def orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8; 1 if there is none."""
     try:
@@ -81,7 +76,9 @@ def warn_of_jpeg(image: Image.Image, path: str | PathLike[str]) -> None:
         warn(f"{path}: a label map in JPEG, whose compression changes labels: save them as PNG")
 
 
-def warn_of_orientation(turned: int, path: str | PathLike[str], what: str = "label maps") -> None:
-    """Warn of an image with an EXIF orientation, which is not applied, because ``what`` is for the stored pixels."""
-    if turned != 1:
+def warn_of_orientation(image: Image.Image, path: str | PathLike[str], what: str) -> None:
+    """Warn of a decoded image with an EXIF orientation that is not applied, because ``what`` fit the stored pixels."""
+    # Looking for EXIF data takes time, and label maps rarely have any.
+    has_exif = "exif" in image.info or "Raw profile type exif" in image.info
+    if has_exif and (turned := orientation(image)) != 1:
         warn(f"{path}: EXIF orientation {turned} is not applied: {what} fit the photo's stored pixels")
