@@ -143,9 +143,10 @@ class MVN(Layer):
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         param, x = self.param.mvn_param, fill_up(graph, bottoms[0], len(graph.shapes[self.param.bottom[0]]))
         axes = graph.constant("axes", int64(*range(1 if param.across_channels else 2, len(graph.shapes[tops[0]]))))
+        end = None if param.normalize_variance else tops[0]
+        centred = graph.node("Sub", [x, graph.node("ReduceMean", [x, axes])], end)
         if not param.normalize_variance:
-            return [graph.node("Sub", [x, graph.node("ReduceMean", [x, axes])], tops[0])]
-        centred = graph.node("Sub", [x, graph.node("ReduceMean", [x, axes])])
+            return [centred]
         variance = graph.node("ReduceMean", [graph.node("Mul", [centred, centred]), axes])
         epsilon = graph.constant("eps", np.float32(self.epsilon))
         return [graph.node("Div", [centred, graph.node("Add", [graph.node("Sqrt", [variance]), epsilon])], tops[0])]
