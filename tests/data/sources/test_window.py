@@ -41,22 +41,24 @@ def test_context_around_a_window() -> None:
 
 
 @pytest.mark.parametrize("mirror", [False, True])
-def test_context_beyond_the_image(mirror: bool) -> None:
-    # 4 x 4 around (2, 2): from -2 to 6, 9 pixels of which 7 are there; 7 * 8 / 9 is about 6, 2 * 8 / 9 about 2.
-    found = warp_window(IMAGE, window(0, 0, 3, 3), 8, context_pad=2, mirror=mirror)
-    pixels = resize_bilinear(IMAGE[0:7, 0:7], 6, 6)
+@pytest.mark.parametrize(
+    ("corners", "seen", "side", "top", "lefts"),
+    [
+        # 4 x 4 around (2, 2): from -2 to 6, 9 pixels of which 7 are there; 7 * 8 / 9 is about 6, 2 * 8 / 9 about 2.
+        ((0, 0, 3, 3), IMAGE[0:7, 0:7], 6, 2, (2, 0)),
+        # 4 x 4 around (10, 8): to 14 and 12, 9 pixels of which 6 are there; 6 * 8 / 9 is about 5, 3 * 8 / 9 about 3.
+        ((8, 6, 11, 9), IMAGE[4:10, 6:12], 5, 0, (0, 3)),
+    ],
+    ids=["top left", "bottom right"],
+)
+def test_context_beyond_the_image(
+    corners: tuple[int, int, int, int], seen: np.ndarray, side: int, top: int, lefts: tuple[int, int], mirror: bool
+) -> None:
+    found = warp_window(IMAGE, window(*corners), 8, context_pad=2, mirror=mirror)
+    pixels = resize_bilinear(seen, side, side)
     np.testing.assert_array_equal(found.pixels, pixels[:, ::-1] if mirror else pixels)
     # What is missing on the left is missing on the right of the mirrored crop.
-    assert (found.top, found.left) == (2, 0 if mirror else 2)
-
-
-@pytest.mark.parametrize("mirror", [False, True])
-def test_context_beyond_the_other_end_of_the_image(mirror: bool) -> None:
-    # 4 x 4 around (10, 8): to 14 and 12, 9 pixels of which 6 are there; 6 * 8 / 9 is about 5, 3 * 8 / 9 about 3.
-    found = warp_window(IMAGE, window(8, 6, 11, 9), 8, context_pad=2, mirror=mirror)
-    pixels = resize_bilinear(IMAGE[4:10, 6:12], 5, 5)
-    np.testing.assert_array_equal(found.pixels, pixels[:, ::-1] if mirror else pixels)
-    assert (found.top, found.left) == (0, 3 if mirror else 0)
+    assert (found.top, found.left) == (top, lefts[mirror])
 
 
 def test_the_square_around_a_window() -> None:
