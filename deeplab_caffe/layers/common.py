@@ -16,7 +16,7 @@ from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, ResultKind, Shape, is_channels_last, register
 from deeplab_caffe.layers.facts import ArgMaxFact, ProbabilityFact, SumFact
-from deeplab_caffe.layers.onnx import END, FLOAT, OnnxGraph, int64
+from deeplab_caffe.layers.onnx import END, FLOAT, OnnxGraph, int64, part
 from deeplab_caffe.ops.argmax import argmax
 from deeplab_caffe.proto import caffe_pb2
 
@@ -195,8 +195,7 @@ class ArgMax(Layer):
             graph.fixed_batch = self.name
         x = graph.node("Flatten", bottoms, axis=1) if self.along is None else bottoms[0]
         # Among equal values TopK takes the first, so it gets the values in reverse order.
-        bounds = [("starts", -1), ("ends", -END), ("axes", axis), ("steps", -1)]
-        reverse = graph.node("Slice", [x, *(graph.constant(name, int64(value)) for name, value in bounds)])
+        reverse = part(graph, x, (axis,), (-1,), (-END,), steps=(-1,))
         values, places = (graph.top(f"{tops[0]}/{name}") for name in ("values", "places"))
         graph.nodes("TopK", [reverse, graph.constant("top_k", int64(param.top_k))], [values, places], axis=axis)
         last = graph.node("Sub", [graph.node("Shape", [x], start=axis, end=axis + 1), graph.constant("one", int64(1))])
@@ -294,12 +293,10 @@ class Slice(Layer):
         points = self.param.slice_param.slice_point
         if axis > 1 and points:  # a later image may have more rows or columns: the last top takes the rest
             bounds = itertools.pairwise([0, *points, END])
-            parts = [
-                [graph.constant(word, int64(n)) for word, n in zip(("start", "end"), two, strict=True)]
-                for two in bounds
+            return [
+                part(graph, bottoms[0], (axis,), (begin,), (end,), top=top)
+                for (begin, end), top in zip(bounds, tops, strict=True)
             ]
-            along = graph.constant("axis", int64(axis))
-            return [graph.node("Slice", [bottoms[0], *part, along], top) for part, top in zip(parts, tops, strict=True)]
         names = [graph.top(top) for top in tops]
         if axis > 1:
             graph.nodes("Split", bottoms, names, axis=axis, num_outputs=len(tops))

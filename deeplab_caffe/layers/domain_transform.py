@@ -11,15 +11,9 @@ from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.layers.geometry import check_image
-from deeplab_caffe.layers.onnx import END, INT64, OnnxGraph, int64
+from deeplab_caffe.layers.onnx import END, INT64, OnnxGraph, int64, part
 from deeplab_caffe.ops.domain_transform import domain_transform
 from deeplab_caffe.proto import caffe_pb2
-
-
-def _part(graph: OnnxGraph, x: str, axis: int, start: int) -> str:
-    """Add a part of a blob, from ``start`` along an axis."""
-    bounds = [("start", start), ("end", END), ("axis", axis)]
-    return graph.node("Slice", [x, *(graph.constant(name, int64(value)) for name, value in bounds)])
 
 
 @register
@@ -87,9 +81,8 @@ class DomainTransform(Layer):
             for axis in (3, 2):
                 y = self._onnx_pass(graph, y, weights, axis, backwards=False)
                 # Of two neighbours, the later one has the weight in this direction too.
-                later = graph.node(
-                    "Concat", [_part(graph, weights, axis, 1), _part(graph, weights, axis, -1)], axis=axis
-                )
+                moved = [part(graph, weights, (axis,), (start,), (END,)) for start in (1, -1)]
+                later = graph.node("Concat", moved, axis=axis)
                 y = self._onnx_pass(graph, y, later, axis, backwards=True)
         return [graph.node("Identity", [y], tops[0])]
 

@@ -87,9 +87,21 @@ def crop(graph: OnnxGraph, x: str, begin: int, end: int) -> str:
     """Crop ``-begin`` rows and columns at the top and left, and ``-end`` at the bottom and right."""
     if begin == end == 0:
         return x
-    last = end or END
-    bounds = [("starts", (-begin, -begin)), ("ends", (last, last)), ("axes", (2, 3))]
-    return graph.node("Slice", [x, *(graph.constant(name, int64(*values)) for name, values in bounds)])
+    return part(graph, x, (2, 3), (-begin, -begin), (end or END, end or END))
+
+
+def part(
+    graph: OnnxGraph,
+    x: str,
+    axes: Sequence[int],
+    starts: Sequence[int],
+    ends: Sequence[int],
+    steps: Sequence[int] = (),
+    top: str | None = None,
+) -> str:
+    """Add the part of a blob between bounds along some axes, in steps of 1 by default; return its name."""
+    bounds = {"starts": starts, "ends": ends, "axes": axes} | ({"steps": steps} if steps else {})
+    return graph.node("Slice", [x, *(graph.constant(name, int64(*values)) for name, values in bounds.items())], top)
 
 
 def pad(graph: OnnxGraph, x: str, begin: tuple[int, int], end: tuple[int, int], value: float = 0.0) -> str:

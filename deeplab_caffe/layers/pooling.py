@@ -175,14 +175,9 @@ class Pooling(Layer):
         padded = onnx.pad(graph, x, pair(g.pad), after, 0.0 if average else float(np.finfo(np.float32).min))
         kernel: dict[str, Any] = {"kernel_shape": g.kernel, "strides": g.stride}
         pooled = graph.node("AveragePool" if average else "MaxPool", [padded], **kernel)
-        bounds = [
-            ("starts", (0, 0)),
-            ("ends", pair([n - m for n, m in zip(size, beyond, strict=True)])),
-            ("axes", (2, 3)),
-        ]
-        inputs = [pooled, *(graph.constant(name, onnx.int64(*values)) for name, values in bounds)]
+        inside = [n - m for n, m in zip(size, beyond, strict=True)]
         if self.method == "MAX":
-            return graph.node("Slice", inputs, top)
+            return onnx.part(graph, pooled, (2, 3), (0, 0), inside, top=top)
         extents = []
         for axis in range(2):
             start = np.arange(size[axis]) * g.stride[axis] - g.pad[axis]
@@ -190,6 +185,6 @@ class Pooling(Layer):
             extents.append(np.maximum(stop - start, 1))
         factor = g.kernel[0] * g.kernel[1] / (extents[0][:, None] * extents[1][None, :])
         factors = graph.constant("factor", factor.astype(np.float32))
-        inside = graph.node("Slice", inputs)
-        whole = onnx.pad(graph, inside, (0, 0), beyond, 0.0) if any(beyond) else inside
+        whole = onnx.part(graph, pooled, (2, 3), (0, 0), inside)
+        whole = onnx.pad(graph, whole, (0, 0), beyond, 0.0) if any(beyond) else whole
         return graph.node("Mul", [whole, factors], top)
