@@ -12,8 +12,7 @@ from torch import Tensor
 from deeplab_caffe._version import __version__
 from deeplab_caffe.convert.onnx_ends import IMAGE, LABELS, UINT8, Ends, blob_of_image, labels_of_scores
 from deeplab_caffe.errors import ConversionError, how_to_install
-from deeplab_caffe.layers import OnnxStep as LoopStep
-from deeplab_caffe.layers import Shape
+from deeplab_caffe.layers import ScanStep, Shape
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.graph import Step
 
@@ -122,7 +121,7 @@ class Graph:
         self._nodes.append(self._onnx.helper.make_node(op, inputs, outputs, name=name, **attributes))
 
     def scan(
-        self, states: Sequence[str], inputs: Sequence[str], step: LoopStep, *, axis: int = 0, backwards: bool = False
+        self, states: Sequence[str], inputs: Sequence[str], step: ScanStep, *, axis: int = 0, backwards: bool = False
     ) -> tuple[list[str], list[str]]:
         """Add a loop along an axis of float32 inputs; return names of the last states and of the stacked results."""
         before = [self._unique(f"{self._layer}/state") for _ in states]

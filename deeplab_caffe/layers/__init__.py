@@ -65,8 +65,7 @@ from deeplab_caffe.layers.facts import (
 from deeplab_caffe.layers.fillers import fill
 from deeplab_caffe.layers.onnx import FLOAT as ONNX_FLOAT
 from deeplab_caffe.layers.onnx import INT64 as ONNX_INT64
-from deeplab_caffe.layers.onnx import OnnxGraph
-from deeplab_caffe.layers.onnx import Step as OnnxStep
+from deeplab_caffe.layers.onnx import OnnxGraph, ScanStep
 from deeplab_caffe.layers.user_code import BlobVec, UserLayer
 
 __all__ = [
@@ -85,7 +84,6 @@ __all__ = [
     "MaxPoolingFact",
     "NetContext",
     "OnnxGraph",
-    "OnnxStep",
     "Pair",
     "ParameterBlob",
     "ProbabilityFact",
@@ -93,6 +91,7 @@ __all__ = [
     "RectifierFact",
     "ResizeFact",
     "ResultKind",
+    "ScanStep",
     "Shape",
     "SumFact",
     "UserLayer",

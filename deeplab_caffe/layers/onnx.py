@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 # Adds one step of a loop: from the names of the states and slices to those of the next states and of the results.
-Step = Callable[[list[str], list[str]], tuple[list[str], list[str]]]
+ScanStep = Callable[[list[str], list[str]], tuple[list[str], list[str]]]
 END = np.iinfo(np.int64).max  # end of a Slice: the end of the axis
 # Values of TensorProto.DataType, for Cast.
 FLOAT = 1
@@ -57,7 +57,7 @@ class OnnxGraph(Protocol):
         ...
 
     def scan(
-        self, states: Sequence[str], inputs: Sequence[str], step: Step, *, axis: int = 0, backwards: bool = False
+        self, states: Sequence[str], inputs: Sequence[str], step: ScanStep, *, axis: int = 0, backwards: bool = False
     ) -> tuple[list[str], list[str]]:
         """Add a loop along an axis of float32 inputs; return names of the last states and of the stacked results.
 
